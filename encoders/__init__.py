@@ -1,0 +1,1 @@
+"""Sources, playout, overlays, loudness and the encoding ladder: everything that makes pictures and sound."""

@@ -1,0 +1,1 @@
+"""The application: config, clock, bus, workers, schedule, API, console, command line."""

@@ -1,0 +1,1 @@
+"""Probes, alarms, incidents and metrics: what watches the signal at every hop."""

@@ -1,0 +1,1 @@
+"""What leaves the house: HLS and transport streams."""
