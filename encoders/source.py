@@ -56,7 +56,8 @@ class Source(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """``name, url (redacted), kind, connected, receiving, last_picture, last_sound`` (ISO 8601 or None), ``bit_rate,
+        """``name, url (redacted), kind, connected, receiving, last_picture, last_sound`` (ISO 8601 or None),
+        ``bit_rate,
         errors, reconnects, repeats, drops, message``."""
         ...
 

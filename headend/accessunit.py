@@ -36,7 +36,8 @@ class AccessUnit:
     duration: int
     """How long it is presented."""
     key: bool
-    """A decoder can start here, and nothing after it refers to anything before it (closed GOP). Always true for sound."""
+    """A decoder can start here, and nothing after it refers to anything before it (closed GOP). Always true for
+    sound."""
     data: bytes
     """The bytes, framed as this module's docstring says."""
     generation: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final, Protocol
 
@@ -48,8 +48,10 @@ def from_iso(text: str) -> int:
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"the time {text!r} has no UTC offset, so it is ambiguous; write it like 2026-11-21T20:00:00+08:00")
-    delta = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+        raise ValueError(
+            f"the time {text!r} has no UTC offset, so it is ambiguous; write it like 2026-11-21T20:00:00+08:00"
+        )
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
     return micros * 27
 
@@ -57,7 +59,7 @@ def from_iso(text: str) -> int:
 def to_datetime(ticks: int) -> datetime:
     """UTC datetime of an instant, floored to the microsecond."""
     seconds, rest = divmod(ticks, TICKS_PER_SECOND)
-    return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=rest // 27)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 27)
 
 
 def to_iso(ticks: int) -> str:
