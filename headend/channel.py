@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from encoders import capability
 from encoders.arbiter import ITEM_LIMITS, Limits
@@ -39,9 +39,13 @@ from headend import config
 from headend.accessunit import AccessUnit, StreamFormat
 from headend.bus import Refusal
 from headend.clock import TICKS_PER_SECOND, from_iso, to_iso, to_seconds
+from headend.desk import Desk
 from headend.ring import RingWriter, end_of
 from headend.rundown import Rundown
 from headend.worker import Context
+
+if TYPE_CHECKING:
+    import structlog
 
 _KEPT: Final = 20
 """Seconds of access units that a ring holds at least, for readers that restart."""
@@ -78,12 +82,15 @@ class Channel:
         videos, audios = renditions(channel)
         resume = self._resume([*(v.id for v in videos), *(a.id for a in audios)])
         self._ladder = Ladder(self._format, videos, audios, self._sink, resume=resume, clock=self._clock)
+        said = {row.id: row.language for row in channel.ladder.audio if row.language is not None}
         for id, fmt in self._ladder.formats().items():
+            fmt = replace(fmt, language=said.get(id, fmt.language))
             self._rings[id] = ring_for(context, channel, id, fmt)
         self._main = videos[0].id
-        self._rundown = Rundown(channel, folder, self._clock, context.log)
-        self._overlays, self._crawl = overlays(channel, self._format)
+        self._rundown = Rundown(channel, folder, context.config.path.parent, self._clock, context.log)
+        self._overlays, self._crawl = overlays(channel, self._format, context.log)
         self._text = next((row.text for row in channel.overlays if isinstance(row, config.CrawlOverlay)), "")
+        self._desk = Desk(context.paths.desks / f"{channel.id}.json", self._clock, context.log)
         self._log = AsRun(folder / "asrun", self._format, zone=channel.zone)
         start = min((end // self._format.slot_ticks for end in resume.values()), default=None)
         self._playout = Playout(
@@ -114,7 +121,8 @@ class Channel:
         )
 
     def start(self) -> None:
-        """Go on air."""
+        """Go on air, with what operators had taken before this process's predecessor died."""
+        self._desk.restore(self._playout, self._set_crawl)
         self._context.bus.serve(self.answer)
         self._rundown.start()
         self._playout.start()
@@ -259,10 +267,14 @@ class Channel:
             raise ScheduleError(wrong)
 
     def _take(self, request: dict[str, Any]) -> Any:
-        return self._playout.take(str(request["source"]), _instant(request.get("at")))
+        done = self._playout.take(str(request["source"]), _instant(request.get("at")))
+        self._desk.take(str(request["source"]), request.get("at"))
+        return done
 
     def _release(self, request: dict[str, Any]) -> Any:
-        return self._playout.release(_instant(request.get("at")))
+        done = self._playout.release(_instant(request.get("at")))
+        self._desk.take(None, request.get("at"))
+        return done
 
     def _skip(self, request: dict[str, Any]) -> Any:
         return self._playout.skip(_instant(request.get("at")))
@@ -278,6 +290,7 @@ class Channel:
             )
         self._crawl.set_text(str(request.get("text", "")))
         self._text = str(request.get("text", ""))
+        self._desk.crawl(self._text)
         return {"text": self._text}
 
     def _asrun(self, request: dict[str, Any]) -> Any:
@@ -337,54 +350,69 @@ def ring_for(context: Context, channel: config.Channel, id: str, fmt: StreamForm
     return RingWriter(context.paths.ring(channel.id, id), fmt, capacity=capacity, units=int(rate * seconds * 1.25) + 16)
 
 
-def overlays(channel: config.Channel, format: ChannelFormat) -> tuple[OverlayStack, Crawl | None]:
-    """What is drawn over every picture, and the crawl whose text the API sets. Raises ValueError, in a sentence."""
+def overlays(
+    channel: config.Channel, format: ChannelFormat, log: structlog.stdlib.BoundLogger
+) -> tuple[OverlayStack, Crawl | None]:
+    """What is drawn over every picture, and the crawl whose text the API sets.
+
+    What cannot be drawn is logged in a sentence and left out: a logo that is missing must not keep a channel off air.
+    """
     stack = OverlayStack(format)
     crawl: Crawl | None = None
     for number, row in enumerate(channel.overlays):
-        name = f"{row.kind}-{number + 1}"
-        drawn: Overlay
-        match row:
-            case config.LogoOverlay():
-                drawn = Logo(
-                    name,
-                    row.image,
-                    format,
-                    corner=row.corner,
-                    margin=row.margin,
-                    height=row.height,
-                    opacity=row.opacity,
-                    fade=float(row.fade),
-                    shown=row.visible,
-                )
-            case config.ClockOverlay():
-                drawn = ClockFace(
-                    name,
-                    format,
-                    zone=channel.zone,
-                    pattern=row.format,
-                    corner=row.corner,
-                    margin=row.margin,
-                    height=row.size,
-                    typeface=_typeface(row.font),
-                    shown=row.visible,
-                )
-            case config.CrawlOverlay():
-                drawn = crawl = Crawl(
-                    name,
-                    format,
-                    row.text if row.visible else "",
-                    speed=row.speed * 1920,
-                    edge=row.position,
-                    height=row.size,
-                    typeface=_typeface(row.font),
-                )
-            case config.BannerOverlay():
-                drawn = banner = Banner(name, format, edge=row.position, height=row.size, typeface=_typeface(row.font))
-                if row.visible:
-                    banner.set_text("", row.text)
+        try:
+            drawn = _overlay(channel, format, f"{row.kind}-{number + 1}", row)
+        except (ValueError, OSError, RuntimeError) as problem:
+            log.error(f"channel {channel.id} goes without its overlay {number + 1} ({row.kind}): {problem}")
+            continue
         stack.overlays.append(drawn)
+        if isinstance(drawn, Crawl):
+            crawl = drawn
     return stack, crawl
+
+
+def _overlay(channel: config.Channel, format: ChannelFormat, name: str, row: config.Overlay) -> Overlay:
+    """One overlay. Raises ValueError, OSError or RuntimeError, in a sentence."""
+    match row:
+        case config.LogoOverlay():
+            return Logo(
+                name,
+                row.image,
+                format,
+                corner=row.corner,
+                margin=row.margin,
+                height=row.height,
+                opacity=row.opacity,
+                fade=float(row.fade),
+                shown=row.visible,
+            )
+        case config.ClockOverlay():
+            return ClockFace(
+                name,
+                format,
+                zone=channel.zone,
+                pattern=row.format,
+                corner=row.corner,
+                margin=row.margin,
+                height=row.size,
+                typeface=_typeface(row.font),
+                shown=row.visible,
+            )
+        case config.CrawlOverlay():
+            return Crawl(
+                name,
+                format,
+                row.text if row.visible else "",
+                speed=row.speed * 1920,
+                edge=row.position,
+                height=row.size,
+                typeface=_typeface(row.font),
+            )
+        case config.BannerOverlay():
+            banner = Banner(name, format, edge=row.position, height=row.size, typeface=_typeface(row.font))
+            if row.visible:
+                banner.set_text("", row.text)
+            return banner
 
 
 def limits(fallback: config.Fallback) -> Limits:

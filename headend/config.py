@@ -324,7 +324,7 @@ class Schedule(_Section):
     loop: bool = True
     """Begin again after the last (folder and items). Default true."""
     file: Location | None = None
-    """A JSON schedule, as the API gives it; watched for changes."""
+    """A JSON schedule, as the API gives it; read when the channel starts."""
     items: list[Item] | None = None
     """The schedule written here."""
 

@@ -23,7 +23,7 @@ Finding = tuple[Place, str, str]
 """Where, in English, in Chinese."""
 
 _IN_CMAF: Final = {"h264", "hevc", "av1", "aac", "he-aac", "ac3", "eac3", "opus"}
-_IN_TS: Final = {"h264", "hevc", "aac", "he-aac", "ac3", "eac3", "mp2"}
+_IN_TS: Final = {"h264", "aac", "he-aac", "ac3", "eac3", "mp2"}
 _LISTENS: Final = {"udp", "rtp"}
 
 

@@ -10,6 +10,7 @@
     RUN/bus/NAME.{cmd,pub}     its sockets
     RUN/rings/CHANNEL/REND     access units
     RUN/hls/CHANNEL/REND/      window of segments and playlists
+    RUN/desks/CHANNEL.json     what operators have set by hand
     RUN/api.sock               the API, behind the origin
     DATA/journals/             what no clock can tell: last number issued, discontinuity sequence
 """
@@ -44,6 +45,7 @@ _OURS: Final = (
     "bus",
     "rings",
     "hls",
+    "desks",
 )
 
 
@@ -79,7 +81,15 @@ class Paths:
         try:
             self.data.mkdir(parents=True, exist_ok=True)
             self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for part in (self.workers, self.heartbeats, self.bus, self.run / "rings", self.hls, self.journals):
+            for part in (
+                self.workers,
+                self.heartbeats,
+                self.bus,
+                self.run / "rings",
+                self.hls,
+                self.desks,
+                self.journals,
+            ):
                 part.mkdir(exist_ok=True)
             status = self.run.lstat()
         except OSError as problem:
@@ -120,6 +130,11 @@ class Paths:
     def hls(self) -> Path:
         """The window that the origin serves."""
         return self.run / "hls"
+
+    @property
+    def desks(self) -> Path:
+        """What operators have set by hand, a file for each channel."""
+        return self.run / "desks"
 
     @property
     def api(self) -> Path:

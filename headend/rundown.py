@@ -14,6 +14,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,19 @@ class Rundown:
 
     ``make`` is what playout calls for each item (see :data:`encoders.stage.Make`). ``folder``
     is the channel's own in the data
-    directory.
+    directory, ``beside`` where the configuration lies, which relative paths of items start from.
     """
 
-    def __init__(self, channel: config.Channel, folder: Path, clock: Clock, log: structlog.stdlib.BoundLogger) -> None:
+    def __init__(
+        self,
+        channel: config.Channel,
+        folder: Path,
+        beside: Path,
+        clock: Clock,
+        log: structlog.stdlib.BoundLogger,
+    ) -> None:
         self._channel, self._clock, self._log = channel, clock, log
+        self._beside = beside
         self._format: ChannelFormat = channel.channel_format()
         self._file = folder / "schedule.json"
         self._profile = channel.loudness.profile
@@ -218,18 +227,25 @@ class Rundown:
                 return origin, _rotation(found, self._now(), repeat=given.loop)
             if given.file is not None:
                 text = given.file.read_text(encoding="utf-8")
-                return _mark(mark, text), self.lengths(Schedule.from_json(json.loads(text)))
-            items = [_row(item, number) for number, item in enumerate(given.items or [])]
+                top = {"zone": self._channel.zone, **json.loads(text)}
+                return _mark(mark, text), self.lengths(Schedule.from_json(top))
+            items = [_row(item, number, self._path(item.source)) for number, item in enumerate(given.items or [])]
             top = {
                 "items": items,
                 "zone": self._channel.zone,
                 "repeat": "loop" if given.loop and not _fixed(items) else "never",
             }
-            return _mark(mark, None), self.lengths(Schedule.from_json(top))
+            # A rotation begins now: one that is cut short must not move its beginning before the epoch.
+            return _mark(mark, None), self.lengths(replace(Schedule.from_json(top), epoch=self._now()))
         except (OSError, ValueError) as problem:
             detail = problem if isinstance(problem, ScheduleError) else str(problem)
             self._log.error(f"the schedule of {self._channel.id} cannot be used, so filler or slate is shown: {detail}")
             return _mark(mark, str(detail)), Schedule()
+
+    def _path(self, source: str) -> str:
+        """An item's source as the configuration means it."""
+        named = source in self._names or source.startswith("testcard:") or "://" in source
+        return source if named else str(self._beside / Path(source).expanduser())
 
     def _kept(self, origin: str) -> Schedule | None:
         try:
@@ -261,11 +277,10 @@ def _rotation(found: Sequence[MediaFile], epoch: int, *, repeat: bool = True) ->
     return Schedule((first, *items[1:]), lengths=lengths)
 
 
-def _row(item: config.Item, number: int) -> dict[str, Any]:
+def _row(item: config.Item, number: int, source: str) -> dict[str, Any]:
     """An item of the configuration in the schedule's JSON form."""
-    row: dict[str, Any] = {"id": item.id or f"item-{number + 1}", "source": item.source, "loop": item.loop}
-    if item.title is not None:
-        row["title"] = item.title.zho
+    row: dict[str, Any] = {"id": item.id or f"item-{number + 1}", "source": source, "loop": item.loop}
+    row["title"] = Path(item.source).stem if item.title is None else item.title.zho
     if item.start is not None:
         row["start"] = item.start
     for key, value in (
