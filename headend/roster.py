@@ -15,6 +15,10 @@ HANG: Final = 10.0
 """Seconds without a heartbeat after which a worker that is no channel is stuck."""
 YOUNG: Final = 60.0
 """Seconds; a worker that lived longer is started again without a pause."""
+WORKED: Final = 2.0
+"""Seconds; a worker that lived longer had got to its work, and is worth a few more starts without a pause."""
+FREE: Final = 6
+"""How many."""
 PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before a worker is started again, for its first, second, ... death in a row."""
 
@@ -53,7 +57,8 @@ class Worker:
     def pause(self, lived: float) -> float:
         """Seconds to wait before the next start, after a life of so many seconds."""
         self.deaths = 1 if lived >= YOUNG else self.deaths + 1
-        return PAUSES[min(self.deaths, len(PAUSES)) - 1]
+        counted = max(1, self.deaths - FREE) if lived >= WORKED else self.deaths
+        return PAUSES[min(counted, len(PAUSES)) - 1]
 
 
 def wanted(config: Config) -> Iterator[tuple[str, str, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from headend.bus import Bus
-from headend.roster import PAUSES, YOUNG, Worker
+from headend.roster import FREE, PAUSES, WORKED, YOUNG, Worker
 
 Eventually = Callable[..., Any]
 
@@ -30,6 +30,9 @@ def alive(pid: int) -> bool:
 def test_pauses_between_starts_double_and_are_forgotten_after_a_long_life() -> None:
     worker = Worker("channel", "one", 5.0)
     assert [worker.pause(1.0) for _ in range(10)] == [*PAUSES, 30.0, 30.0]
+    assert worker.pause(YOUNG) == 0.0
+    # One that had got to its work is not made to wait for the first few deaths.
+    assert [worker.pause(WORKED) for _ in range(FREE + 2)] == [*[0.0] * FREE, 0.5, 1.0]
     assert worker.pause(YOUNG) == 0.0
     assert worker.pause(1.0) == 0.5
 
