@@ -29,6 +29,7 @@ import av
 
 from encoders.emission import Emission, OnAir
 from encoders.format import ChannelFormat
+from encoders.localtime import exact_iso
 from headend.clock import TICKS_PER_SECOND, from_iso, to_datetime
 
 KEPT: Final = 10_000
@@ -76,7 +77,7 @@ class Row:
         """A JSON object; instants in ISO 8601, exact to the microsecond."""
         row = asdict(self)
         for name in ("planned_start", "planned_end", "start", "end"):
-            row[name] = None if row[name] is None else _iso(row[name])
+            row[name] = None if row[name] is None else exact_iso(row[name])
         return row
 
     @classmethod
@@ -118,7 +119,6 @@ class AsRun:
         self._note: Row | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._found: Row | None = None
         self.written = 0
         self.lost = 0
         """Rows that were not written: memory was full while the disk was, too."""
@@ -132,12 +132,12 @@ class AsRun:
         left = self._left_open()
         if left is not None:
             first_tick = self._format.ticks_of(first)
-            # What the ring holds up to here was sent, even if the note is a second old.
-            if left.end <= first_tick <= left.end + NEAR:
+            # What the ring holds up to here was sent, even if the note is a second old; what it does not hold was not.
+            if abs(first_tick - left.end) <= NEAR:
                 slots = (first_tick - left.end) // self._format.slot_ticks
                 left = replace(left, end=first_tick, frames=left.frames + slots)
-            self._found = replace(left, ended="interrupted")
-            self._rows.append(self._found)
+            if left.end > left.start:
+                self._rows.append(replace(left, ended="interrupted"))
         self._thread = threading.Thread(target=self._write_on, name="as-run", daemon=True)
         self._thread.start()
 
@@ -348,10 +348,6 @@ def crc_of(picture: av.VideoFrame) -> str:
 def _identity(row: Row) -> tuple[int, str, str]:
     """What tells rows apart; to the microsecond, because that is what a file keeps of a start."""
     return row.start // 27, row.item, row.source
-
-
-def _iso(ticks: int) -> str:
-    return to_datetime(ticks).isoformat().replace("+00:00", "Z")
 
 
 def _plain(value: Any) -> Any:

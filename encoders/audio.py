@@ -108,7 +108,6 @@ class AudioEncoder:
         self._channels = rendition.channels
         self._frame = rendition.frame_samples
         self._resume = resume
-        self._rendition = rendition
         self._context = open_encoder(name, rendition)
         size = self._context.frame_size
         if size and size != self._frame:

@@ -3,7 +3,7 @@
 A live source counts time with its own crystal, tens of parts per million from the house clock: after a day it is
 seconds ahead or behind. :class:`Slope` measures the rate from (house time, source time) pairs over minutes, by the
 median of slopes between distant pairs (Theil and Sen), which a tenth of late packets cannot move. :class:`Stretcher`
-plays sound at that rate with a windowed-sinc interpolation, at most some hundred parts per million, which nobody
+plays sound at that rate with a windowed-sinc interpolation, at most a thousand parts per million, which nobody
 hears; pictures follow by being repeated or dropped.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encoders.source import Sound
 from headend.clock import TICKS_PER_SECOND
 
-LIMIT: Final = 500e-6
+LIMIT: Final = 1000e-6
 """The most by which sound is stretched. A semitone is 59 000 ppm; the just noticeable difference of pitch about 3 000
 ppm.
 """
@@ -82,8 +82,8 @@ class Follower:
     Raises ValueError when asked before it was anchored.
     """
 
-    MOST: Final = 300e-6
-    """The largest rate followed; a crystal is within 100 ppm."""
+    MOST: Final = 600e-6
+    """The largest rate followed; a crystal is within 100 ppm, a computer that is being set by NTP within 500."""
 
     def __init__(self) -> None:
         self._source: int | None = None
@@ -114,6 +114,49 @@ class Follower:
         rate = min(max(rate, -self.MOST), self.MOST)
         self._house, self._source = self.house(at), at
         self.rate += min(max(rate - self.rate, -step), step)
+
+
+def correction(level: int, latency: int) -> float:
+    """The rate by which to play faster (or, negative, slower) than the source, so that enough of it stays in hand.
+
+    ``level`` is the least time by which media came before their turn, in ticks. Between half the latency and all of it
+    nothing is corrected: how much of it there is depends on the multiplexer, which sends sound in bundles.
+    """
+    excess = level - latency if level > latency else min(level - latency // 2, 0)
+    return min(max(excess / TICKS_PER_SECOND / 300, -50e-6), 50e-6)
+
+
+class Reservoir:
+    """The rate of a source that is fetched, and comes in bursts: by what is in hand right after a burst.
+
+    Its arrivals say little about its clock, but over minutes as much must come as is played. What is kept is what was
+    in hand in the second window, when the beginning is past. While more waits at the server than is fetched, there is
+    nothing to see, and nothing to follow.
+    """
+
+    WINDOW: Final = 60 * TICKS_PER_SECOND
+    """A burst is a segment of HLS: there are several in this."""
+    SLOW: Final = 1200.0
+    """Seconds in which a difference is made good."""
+    MOST: Final = 200e-6
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._level: int | None = None
+        self._target = self._windows = 0
+
+    def add(self, lead: int, now: int) -> float | None:
+        """Media came ``lead`` ticks before their turn; the rate to follow from now on, None for as before."""
+        if self._since is None:
+            self._since = now
+        self._level = lead if self._level is None else max(self._level, lead)
+        if now - self._since < self.WINDOW:
+            return None
+        level, self._level, self._since = self._level, None, now
+        self._windows += 1
+        if self._windows <= 2:
+            self._target = level
+        return min(max((level - self._target) / TICKS_PER_SECOND / self.SLOW, -self.MOST), self.MOST)
 
 
 @cache

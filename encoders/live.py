@@ -22,7 +22,7 @@ import av
 from encoders.buffer import SliceBuffer
 from encoders.cadence import slot_of
 from encoders.conform import PictureConformer, Straightener
-from encoders.drift import Follower, Slope
+from encoders.drift import Follower, Reservoir, Slope, correction
 from encoders.format import ChannelFormat
 from encoders.media import Kind, Media, Packet, Picture, Samples, packet_time
 from encoders.network import Feed
@@ -346,7 +346,7 @@ class _Placing:
             [t for t, carried in enumerate(media.lines) if carried == line] for line in range(len(media.audio))
         ]
         self.lines = [
-            SoundLine([self.format.tracks[t].channels for t in tracks], source.gain_db, follow=media.paced)
+            SoundLine([self.format.tracks[t].channels for t in tracks], source.gain_db, follow=True)
             for tracks in self.tracks
         ]
         self.candidate: tuple[int, av.VideoFrame, Fraction | None] | None = None
@@ -357,6 +357,7 @@ class _Placing:
         self.late_since: int | None = None
         self.updated = 0
         self.level: int | None = None
+        self.reservoir = Reservoir()
 
     def run(self) -> None:
         """Until the connection ends or the source is closed."""
@@ -401,6 +402,7 @@ class _Placing:
         """Media of ``time`` came at ``arrival``: place them, and what follows, afresh."""
         self.follower.anchor(time, arrival + self.source.latency)
         self.late_since = self.slot = self.level = None
+        self.reservoir = Reservoir()
         self.source.reanchors += 1
         self.source.message = (
             f"{self.source.name}: the time of {self.source.feed.url} has jumped or its media came too late, so they "
@@ -423,15 +425,18 @@ class _Placing:
             self._reanchor(time, arrival)
             return
         lead = house - arrival
+        if not self.media.paced:
+            if (rate := self.reservoir.add(lead, now)) is not None:
+                self.follower.follow(rate, time, step=50e-6)
+                source.rate = self.follower.rate
+            return
         self.level = lead if self.level is None else min(self.level, lead)
         if not self.updated:
             self.updated = now
-        elif now - self.updated >= TICKS_PER_SECOND and self.media.paced:
-            # The rate is the measured slope, and a little more until the delay is what it should be.
-            excess = (self.level - source.latency) / TICKS_PER_SECOND
+        elif now - self.updated >= TICKS_PER_SECOND:
             slope = self.media.slope
             if slope.seconds > 60:
-                self.follower.follow(slope.rate + min(max(excess / 300, -50e-6), 50e-6), time)
+                self.follower.follow(slope.rate + correction(self.level, source.latency), time)
             source.rate = self.follower.rate
             self.updated, self.level = now, None
 

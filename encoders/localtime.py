@@ -1,4 +1,4 @@
-"""Local times of day on days on which the clocks are changed."""
+"""Instants as people write them: in UTC, exactly; and local times on days on which the clocks are changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from headend.clock import from_iso, to_datetime
+
+
+def exact_iso(ticks: int) -> str:
+    """ISO 8601 of an instant in UTC, exact to the microsecond, as schedules and logs keep it."""
+    return to_datetime(ticks).isoformat().replace("+00:00", "Z")
 
 
 def local_start(day: date, at: time, zone: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from encoders.cued import CuedFile
 from encoders.file import FileSource
 from encoders.format import ChannelFormat
 from encoders.gateway import GatewayFeed
@@ -29,7 +30,8 @@ _factories: dict[str, Factory] = {}
 DATAGRAMS: Final = ("udp", "rtp")
 PULLED: Final = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
 GATEWAY: Final = ("srt", "rist")
-STILLS: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+STILLS: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+"""Suffixes of images that are shown as one picture; of a moving GIF that is its first."""
 _FILE_OPTIONS: Final = {"in_point", "out_point", "duration", "loop"}
 
 
@@ -63,6 +65,22 @@ def open_source(name: str, url: str, format: ChannelFormat, clock: Clock, **opti
     return LiveSource(name, _feed(name, url, scheme, clock, options.pop("options", None)), format, clock, **{
         key: value for key, value in options.items() if key not in _FILE_OPTIONS
     })  # fmt: skip
+
+
+def open_standing(name: str, url: str, format: ChannelFormat, clock: Clock, **options: Any) -> Source:
+    """The source of an address or a path that stands ready to be taken: a file is cued, and begins when it is on air.
+
+    ``options``: ``latency``, ``gain_db`` and ``options``, as for :func:`open_source`; what a kind of source has no use
+    for is left out. Raises ValueError as it does.
+    """
+    scheme = _scheme(url)
+    if scheme in {*DATAGRAMS, *PULLED, *GATEWAY}:
+        return open_source(name, url, format, clock, **options)
+    path = unquote(urlsplit(url).path) if scheme == "file" else url
+    suffix = Path(path).suffix.lower()
+    if scheme in ("", "file") and suffix not in STILLS and suffix not in _factories:
+        return CuedFile(name, path, format, clock, gain_db=options.get("gain_db", 0.0))
+    return open_source(name, url, format, clock)
 
 
 def _scheme(url: str) -> str:

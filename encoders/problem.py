@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from encoders.localtime import day_length, is_zone, local_start
+from encoders.localtime import day_length, exact_iso, is_zone, local_start
 from headend.clock import to_datetime
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def validate(
                 problems.append(
                     Problem(
                         f"{pointers[appearance.item.id]}/start",
-                        f"item {appearance.item.id!r} ended at {_iso(appearance.end)}, which is in the past, so it is "
-                        "not shown; give it a later start or remove it",
+                        f"item {appearance.item.id!r} ended at {exact_iso(appearance.end)}, which is in the past, so "
+                        "it is not shown; give it a later start or remove it",
                     )
                 )
         return problems
@@ -191,11 +191,6 @@ def faults(schedule: Schedule) -> list[Problem]:
     if schedule.repeat == "never" and schedule.items and not schedule.items[0].fixed and not schedule.epoch:
         wrong("/items/0/start", f"item {schedule.items[0].id!r} is the first, so it follows nothing; give it a start")
     return problems
-
-
-def _iso(ticks: int) -> str:
-    """Exact to the microsecond."""
-    return to_datetime(ticks).isoformat().replace("+00:00", "Z")
 
 
 def _span(ticks: int) -> str:

@@ -21,10 +21,10 @@ from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 from encoders.item import Item
-from encoders.localtime import is_zone, local_start
+from encoders.localtime import exact_iso, is_zone, local_start
 from encoders.problem import Problem, ScheduleError
 from encoders.schedule import Schedule
-from headend.clock import from_iso, from_seconds, to_datetime
+from headend.clock import from_iso, from_seconds
 
 T = TypeVar("T")
 
@@ -92,14 +92,14 @@ def to_json(schedule: Schedule) -> dict[str, Any]:
         "items": [item_to_json(item) for item in schedule.items],
     }
     if schedule.epoch:
-        row["epoch"] = _iso(schedule.epoch)
+        row["epoch"] = exact_iso(schedule.epoch)
     if schedule.early:
         row["early"] = schedule.early
     if schedule.lengths:
         row["lengths"] = {id: _seconds(ticks) for id, ticks in schedule.lengths.items()}
     for name in ("begun", "over"):
         if instants := getattr(schedule, name):
-            row[name] = {key: _iso(ticks) for key, ticks in instants.items()}
+            row[name] = {key: exact_iso(ticks) for key, ticks in instants.items()}
     return row
 
 
@@ -108,7 +108,7 @@ def item_to_json(item: Item) -> dict[str, Any]:
     row: dict[str, Any] = {"id": item.id, "source": item.source}
     plain = Item("", "")
     if item.start is not None:
-        row["start"] = _iso(item.start)
+        row["start"] = exact_iso(item.start)
     elif item.daily is not None:
         row["start"] = item.daily.isoformat()
     for name, key in (("in_point", "in"), ("out_point", "out"), ("duration", "duration")):
@@ -270,10 +270,6 @@ def _optional(value: Any) -> int | None:
 def _seconds(ticks: int) -> float:
     # Nine decimals tell ticks of 37 ns apart, so reading it back gives the same tick.
     return round(ticks / 27_000_000, 9)
-
-
-def _iso(ticks: int) -> str:
-    return to_datetime(ticks).isoformat().replace("+00:00", "Z")
 
 
 def _kind(value: Any) -> str:

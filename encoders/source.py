@@ -6,7 +6,7 @@ playout from a short queue. It never raises into the channel: it yields a slice 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import av
@@ -31,7 +31,6 @@ class Slice:
     """Source pictures left out between the last slice and this one."""
     ended: bool = False
     """The media has ended before this slot: nothing more will come."""
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Source(Protocol):

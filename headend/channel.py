@@ -1,10 +1,8 @@
 """The worker of one channel: sources, playout and ladder in, access units in shared memory out.
 
 After a crash it goes on with the slot after the last one in the rings, and encodes what was missed faster than real
-time, so
-that players see nothing of it. Sources and schedule are made from the configuration (:mod:`headend.rundown`);
-commands come over
-the bus, and what happens is told there.
+time, so that players see nothing of it. Sources and schedule are made from the configuration
+(:mod:`headend.rundown`); commands come over the bus, and what happens is told there.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from encoders.fonts import Typeface, find_typeface
 from encoders.format import ChannelFormat
 from encoders.ladder import Ladder
 from encoders.logo import Logo
-from encoders.opening import open_source
+from encoders.opening import open_standing
 from encoders.overlay import Overlay, OverlayStack
 from encoders.pace import Pacing
 from encoders.playout import Playout
@@ -172,10 +170,7 @@ class Channel:
         return ends
 
     def _open(self, source: config.Source) -> Source:
-        if "://" not in source.url:
-            # A file or the test card: there is nothing to wait for, and no protocol to have options.
-            return open_source(source.id, source.url, self._format, self._clock)
-        return open_source(
+        return open_standing(
             source.id,
             source.url,
             self._format,
@@ -205,7 +200,8 @@ class Channel:
         except VersionConflict as problem:
             raise Refusal(412, "Another version is in force", str(problem)) from None
         except ScheduleError as problem:
-            raise Refusal(422, "The schedule cannot be used", str(problem)) from None
+            errors = [row.to_json() for row in problem.problems]
+            raise Refusal(422, "The schedule cannot be used", str(problem), errors=errors) from None
         except (ValueError, KeyError, TypeError) as problem:
             raise Refusal(409, "Not possible now", str(problem)) from None
 
@@ -252,7 +248,8 @@ class Channel:
         changed = schedule.patch(items, request.get("remove") or [], request.get("version"))
         changed = self._rundown.lengths(changed)
         self._refuse(validate(changed, self._clock.now(), self._source_names))
-        self._playout.load(changed, request.get("version"))
+        # Meanwhile files were probed: what somebody else has changed since then must not be undone.
+        self._playout.load(changed, schedule.version)
         self._rundown.measure(item.source for item in items)
         return self._get_schedule(request)
 

@@ -14,7 +14,8 @@ from typing import Final
 import av
 from PIL import Image, UnidentifiedImageError
 
-STILLS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+from encoders.opening import STILLS
+
 # fmt: off
 _BESIDE: Final = frozenset({
     ".txt", ".md", ".nfo", ".srt", ".ass", ".ssa", ".vtt", ".sub", ".idx", ".sup", ".smi", ".xml", ".json",

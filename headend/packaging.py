@@ -59,6 +59,7 @@ class Packaging:
             self._message = f"the packager of {self.id} failed and is made anew: {type(problem).__name__}: {problem}"
             self._context.log.exception(self._message)
             self._drop()
+            self._next = time.monotonic() + _AGAIN
             return
         for event in events:
             row = {"kind": event.kind, "number": event.number, "message": event.message, **event.detail}
@@ -94,10 +95,12 @@ class Packaging:
                     reader.seek_time(self._packager.needed_from)
         except FileNotFoundError:
             self._drop()
-        except (OSError, ValueError) as problem:
-            if self._message != str(problem):
-                self._message = str(problem)
-                self._context.log.error(self._message, channel=self.id)
+        except Exception as problem:  # whatever it is, the other channels must not pay for it
+            known = isinstance(problem, OSError | ValueError)
+            message = str(problem) if known else f"{self.id} cannot be packaged: {type(problem).__name__}: {problem}"
+            if self._message != message:
+                self._message = message
+                self._context.log.error(self._message, channel=self.id, exc_info=not known)
             self._failures += 1
             self._drop()
         else:

@@ -1,10 +1,8 @@
 """From the configuration of a channel to what playout plays: its schedule, its filler, and the source of each item.
 
 The schedule in force is kept in ``DATA/channels/ID/schedule.json``: what operators changed survives every process.
-When the
-configuration (or the content of its folder) says something else than it did when that file was made, the
-configuration wins, for
-an operator who edits it expects to see the edit on air.
+When the configuration (or the content of its folder) says something else than it did when that file was made, the
+configuration wins, for an operator who edits it expects to see the edit on air.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -32,12 +31,18 @@ from headend.clock import TICKS_PER_SECOND, Clock, from_seconds
 from headend.media import MediaFile, examine, scan_media
 
 
+class _Heard(TypedDict):
+    """Which sound of a file is measured, and mixed to how many channels."""
+
+    channels: int
+    track: str
+
+
 class Rundown:
     """What one channel plays.
 
-    ``make`` is what playout calls for each item (see :data:`encoders.stage.Make`). ``folder``
-    is the channel's own in the data
-    directory, ``beside`` where the configuration lies, which relative paths of items start from.
+    ``make`` is what playout calls for each item (see :data:`encoders.stage.Make`). ``folder`` is the channel's own in
+    the data directory, ``beside`` where the configuration lies, which relative paths of items start from.
     """
 
     def __init__(
@@ -55,6 +60,9 @@ class Rundown:
         self._profile = channel.loudness.profile
         self._loudness = LoudnessStore(folder / "loudness.json")
         self._names = {source.id for source in channel.sources}
+        # One gain for all sound of an item: what the first track makes of it, which most viewers hear.
+        first = self._format.tracks[0]
+        self._heard: _Heard = {"channels": first.channels, "track": first.language}
         self._stop = threading.Event()
         self._turn = threading.Event()
         self._keep: Schedule | None = None
@@ -88,9 +96,9 @@ class Rundown:
         Raises ValueError if its address cannot be one.
         """
         name = item.title or item.id
-        if "://" in item.source or item.source.startswith("testcard:"):
-            return open_source(name, item.source, self._format, self._clock)
-        path = Path(item.source)
+        path = self._local(item.source)
+        if path is None:
+            return open_source(name, item.source, self._format, self._clock, gain_db=item.gain)
         if path.suffix.lower() in STILLS:
             return Still(name, path, self._format, self._clock)
         left = None if item.duration is None else max(item.duration - offset, self._format.slot_ticks)
@@ -111,9 +119,8 @@ class Rundown:
         """The schedule with the lengths of media that it did not know. Probes files: not for the engine's thread."""
         known: dict[str, int] = {}
         for item in schedule.unprobed():
-            if item.source in self._names or "://" in item.source:
-                continue
-            for row in self._scan(Path(item.source)):
+            path = self._local(item.source)
+            for row in () if path is None else self._scan(path):
                 if row.duration is not None:
                     known[item.id] = from_seconds(row.duration)
         return schedule.with_lengths(known) if known else schedule
@@ -124,8 +131,8 @@ class Rundown:
         with self._lock:
             waiting = set(self._wanted)
             for source in dict.fromkeys(sources):
-                path = Path(source)
-                if "://" not in source and source not in self._names and path not in waiting and path.is_file():
+                path = self._local(source)
+                if path is not None and path not in waiting and path.is_file():
                     self._wanted.append(path)
         self._turn.set()
 
@@ -174,7 +181,7 @@ class Rundown:
         if path.suffix.lower() in STILLS:
             return
         try:
-            self._loudness.measure(path, cancel=self._stop)
+            self._loudness.measure(path, cancel=self._stop, **self._heard)
         except (OSError, ValueError) as problem:
             # It is played as it is; when it cannot be played at all, playout says so when its time comes.
             self.message = str(problem)
@@ -204,7 +211,7 @@ class Rundown:
         return self._format.ticks_of(self._format.slot_at(self._clock.now()))
 
     def _gain(self, path: Path) -> float:
-        measured = self._loudness.get(path)
+        measured = self._loudness.get(path, **self._heard)
         return 0.0 if measured is None else gain(measured, self._profile)
 
     def _scan(self, path: Path) -> Sequence[MediaFile]:
@@ -242,10 +249,18 @@ class Rundown:
             self._log.error(f"the schedule of {self._channel.id} cannot be used, so filler or slate is shown: {detail}")
             return _mark(mark, str(detail)), Schedule()
 
+    def _local(self, source: str) -> Path | None:
+        """The file that an item's source names; None for a live input, the test card or another address."""
+        if source in self._names or source.startswith("testcard:"):
+            return None
+        if source.startswith("file://"):
+            return Path(unquote(urlsplit(source).path))
+        return None if "://" in source else Path(source)
+
     def _path(self, source: str) -> str:
         """An item's source as the configuration means it."""
-        named = source in self._names or source.startswith("testcard:") or "://" in source
-        return source if named else str(self._beside / Path(source).expanduser())
+        path = self._local(source)
+        return source if path is None else str(self._beside / path.expanduser())
 
     def _kept(self, origin: str) -> Schedule | None:
         try:

@@ -226,7 +226,8 @@ function watch(how, src) {
   let playing = false, last = 0, since = performance.now();
   v.addEventListener('playing', () => {
     if (!playing) { playing = true; since = out.started = performance.now(); last = out.first = v.currentTime; } });
-  v.addEventListener('waiting', () => { if (playing && !v.seeking && v.currentTime > out.first + 0.5) out.stalls.push('waiting at ' + v.currentTime); });
+  v.addEventListener('waiting', () => {
+    if (playing && !v.seeking && v.currentTime > out.first + 0.5) out.stalls.push('waiting at ' + v.currentTime); });
   v.addEventListener('error', () => out.complaints.push('video error ' + (v.error && v.error.message)));
   setInterval(() => { const now = performance.now();
     if (v.currentTime !== last) { last = v.currentTime; since = now; }

@@ -122,6 +122,23 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.parametrize(("resumed", "expected"), [(97, [(97, 97)]), (100, [(100, 100)]), (0, []), (-2, [])])
+def test_what_was_noted_but_never_reached_the_ring_was_not_sent(
+    tmp_path: Path, resumed: int, expected: list[tuple[int, int]]
+) -> None:
+    log = AsRun(tmp_path, FORMAT)
+    log.open(S0)
+    send(log, range(S0, S0 + 100), label("a"))
+    assert log._row is not None
+    (tmp_path / "open.json").write_text(json.dumps(log._row.to_json()))
+    successor = AsRun(tmp_path, FORMAT)
+    successor.open(S0 + resumed)
+    successor.close()
+    rows = list(read(tmp_path, 0, T0 + 1000 * F))
+    assert [(row.frames, (row.end - T0) // F) for row in rows if row.ended == "interrupted"] == expected
+    log.close()
+
+
 def test_a_killed_process_leaves_a_row_that_is_found_again(tmp_path: Path) -> None:
     child = subprocess.run(
         [sys.executable, "-c", CRASH, str(tmp_path), str(S0)],
