@@ -5,8 +5,8 @@ no broker, so nothing central can die, and a peer that is down, stuck or slow ne
 dropped and counted, requests end in a reply that says so.
 
 A request is ``[id, JSON]``, its reply ``[id, JSON]``, ``{"ok": true, "result": ...}`` or ``{"ok": false, "problem":
-{"status", "title", "detail"}}`` (members of RFC 9457). A notice is ``[topic, JSON, number]``; the number rises by one
-with each notice of a sender, so that a receiver knows what it missed.
+{"status", "title", "detail", ...}}`` (members of RFC 9457). A notice is ``[topic, JSON, number]``; the number rises by
+one with each notice of a sender, so that a receiver knows what it missed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Final
 import zmq
 import zmq.asyncio
 
-from headend.secrecy import redact
+from headend.secrecy import redact, redacted
 
 Json = dict[str, Any]
 Handler = Callable[[Json], Any]
@@ -39,12 +39,16 @@ _LARGEST: Final = 8 * 1024 * 1024
 
 
 class Refusal(Exception):
-    """A handler's "no": becomes the ``problem`` of the reply. ``status`` as in HTTP."""
+    """A handler's "no": becomes the ``problem`` of the reply. ``status`` as in HTTP.
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    ``members`` are further members of the problem (RFC 9457, 3.2), JSON-able, such as ``errors``.
+    """
+
+    def __init__(self, status: int, title: str, detail: str, **members: Any) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
+        self.members = members
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -68,9 +72,12 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
     socket.bind(endpoint)
 
 
-def problem(status: int, title: str, detail: str) -> Json:
-    """A reply that declines."""
-    return {"ok": False, "problem": {"status": status, "title": title, "detail": redact(detail)}}
+def problem(status: int, title: str, detail: str, **members: Any) -> Json:
+    """A reply that declines. ``members`` go beside the others, without credentials like them."""
+    return {
+        "ok": False,
+        "problem": {**redacted(members), "status": status, "title": title, "detail": redact(detail)},
+    }
 
 
 class Bus:
@@ -226,7 +233,7 @@ class Bus:
             result = handler(request)
             json.dumps(result)
         except Refusal as refusal:
-            return problem(refusal.status, refusal.title, str(refusal))
+            return problem(refusal.status, refusal.title, str(refusal), **refusal.members)
         except Exception as error:
             self.failed += 1
             what = str(request.get("do", "the request"))

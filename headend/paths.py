@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -40,6 +41,7 @@ _OURS: Final = (
     "clock",
     "clock.lock",
     "api.sock",
+    "capability.json",
     "workers",
     "heartbeats",
     "bus",
@@ -171,6 +173,10 @@ class Paths:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+            for draft in self.run.glob(f".{name}.*"):
+                # Half-written by a process that was killed.
+                with contextlib.suppress(OSError):
+                    draft.unlink()
         try:
             self.run.rmdir()
         except OSError:

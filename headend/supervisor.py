@@ -145,7 +145,19 @@ class Supervisor:
         self._reloading = True
 
     def _freeze(self) -> None:
-        write_whole(self.paths.config, self.config.frozen(), mode=0o600)
+        """Write the configuration that workers read. Raises SupervisorError if it cannot be."""
+        frozen = self.config.frozen()
+        with contextlib.suppress(OSError):
+            # A successor finds it there already, and must be able to adopt even when the memory is full.
+            if self.paths.config.read_bytes() == frozen:
+                return
+        try:
+            write_whole(self.paths.config, frozen, mode=0o600)
+        except OSError as problem:
+            raise SupervisorError(
+                f"{self.paths.config} cannot be written ({problem.strerror}), so no worker could read the "
+                "configuration; make room in the run directory"
+            ) from None
 
     def _take_lock(self) -> None:
         path = self.paths.run / "supervisor.lock"
@@ -167,8 +179,10 @@ class Supervisor:
             os.close(lock)
             self.paths.make()
         self._lock = lock
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):
+            # Whoever is refused is told the number; a full tmpfs must not keep it from being adopted for that.
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
 
     def _check_port(self) -> None:
         """Refuse at once what would otherwise be a worker that dies again and again."""
@@ -371,7 +385,13 @@ class Supervisor:
             self.notifier.ready()
             return
         old, self.config = self.config, config
-        self._freeze()
+        try:
+            self._freeze()
+        except SupervisorError as refused:
+            self.config = old
+            self._log.error(f"the configuration on air stays: {refused}")
+            self.notifier.ready()
+            return
         rows = {worker_name(kind, id): (kind, id, limit) for kind, id, limit in wanted(config)}
         for name, worker in list(self.workers.items()):
             if name not in rows:

@@ -14,7 +14,12 @@ from headend.clock import from_iso
 
 
 def _instant(text: str) -> str:
-    from_iso(text)
+    try:
+        from_iso(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no instant with its offset from UTC; write it like 2026-11-21T20:00:00+08:00"
+        ) from None
     return text
 
 

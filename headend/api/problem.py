@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -70,8 +71,8 @@ def from_reply(name: str, problem: dict[str, Any]) -> Problem:
 
 def from_validation(where: str, error: ValidationError) -> Problem:
     """422 with one sentence for each thing that is wrong in ``where`` (the body, the query)."""
-    rows = [{"pointer": "/" + "/".join(map(str, row["loc"])), "detail": _sentence(row)} for row in error.errors()]
-    first = f"{rows[0]['pointer']}: {rows[0]['detail']}"
+    rows = [{"pointer": _pointer(row["loc"]), "detail": _sentence(row)} for row in error.errors()]
+    first = f"{rows[0]['pointer'] or where}: {rows[0]['detail']}"
     more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
     return Problem(
         422,
@@ -109,6 +110,11 @@ _KINDS: Final = {
     503: "worker-away",
     504: "worker-silent",
 }
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    """A JSON pointer (RFC 6901); the empty one is the whole document."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def _phrase(status: int) -> str:

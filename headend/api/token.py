@@ -64,11 +64,11 @@ def _make(path: Path) -> Token:
     secret = secrets.token_urlsafe(32)
     draft = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.link(draft, path)  # unlike a rename, never replaces the token that another process has just made
     except FileExistsError:
         return Token(path.read_text(encoding="ascii").strip())

@@ -47,10 +47,17 @@ def announce_token(config: Config) -> None:
     """Print the administrator's token if it has just been made: this once, and on a screen, never in a log."""
     from headend.api.token import obtain
     from headend.paths import Paths
+    from headend.supervisor import SupervisorError
 
     paths = Paths.of(config)
     paths.make()
-    token = obtain(paths.data)
+    try:
+        token = obtain(paths.data)
+    except OSError as problem:
+        raise SupervisorError(
+            f"the administrator's token cannot be kept in {paths.data / 'token'} ({problem.strerror}), so nobody could "
+            "command this head end; make room there and let this user write, or set HEADEND_TOKEN"
+        ) from None
     if token.fresh:
         text = tell(
             f"首次启动，已生成管理员令牌（只显示一次，保存在 {paths.data / 'token'}）：{token.secret}",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +36,6 @@ LATENCY: Final = TICKS_PER_SECOND
 """How late, after a segment's end, a healthy encoder may deliver its last unit."""
 _LEAST_PATIENCE: Final = 3 * TICKS_PER_SECOND
 _LEAST_SEGMENTS: Final = 6
-RETAINED: Final = 2
-"""A segment stays fetchable for this many segments after it left the playlist: its own length and one (6.2.2)."""
 _REGROW: Final = 10
 """Segments after which a window that had to shrink may list one more."""
 POLL: Final = TICKS_PER_SECOND // 25
@@ -141,6 +139,12 @@ class Packager:
         self._ends: dict[str, int] = {}
         self._timelines = {folder.name: self._rebuilt(folder) for folder in self._folders}
         self._multivariants: dict[str, str] = {}
+        self._keep = (max(self._wanted, len(self._ledger.rows)) + 1) * segment_ticks
+        """How long a segment stays fetchable after it left the playlist: its own duration, and that of the longest
+        playlist that contained it (RFC 8216, 6.2.2)."""
+        self._left: deque[tuple[int, int]] = deque()
+        """What left the playlist and is still fetchable: the last number of each lot, and when it expires."""
+        self._leave()
         self._changed: dict[str, dict[int, int]] = {}
         """Per track, the first number seen of each init version."""
         if self._ledger.rows:
@@ -327,8 +331,11 @@ class Packager:
         if number % _REGROW == 0:
             self._listed = min(self._wanted, self._listed + 1)
         first = number - self._listed + 1
+        well = self._journal.trouble is None
         self._journal.append(ledger.issue(row, first))
         self._journal.compact_if_long(ledger)
+        if well and self._journal.trouble is not None:
+            self._trouble(f"channel {self.channel}: {self._journal.trouble}", events, number)
         for folder in self._folders:
             timeline = self._timelines[folder.name]
             if timeline.last is not None and timeline.last.number + 1 != number:
@@ -428,8 +435,9 @@ class Packager:
 
     def _make_room(self, number: int, events: list[Event]) -> bool:
         first = number - self._listed
-        if self._window.expire(first):
-            self.counts["expired_early"] += 1
+        oldest = self._window.oldest()
+        if oldest is not None and oldest < first:
+            self.counts["expired_early"] += self._window.expire(oldest + 1)
             return True
         if self._listed <= self._fewest:
             return False
@@ -469,11 +477,28 @@ class Packager:
             name: min((s.init for s in timeline.segments if s.init is not None), default=-1)
             for name, timeline in self._timelines.items()
         }
-        retained = last - self._listed - RETAINED
+        self._leave()
+        expired = self._expired()
         # Retained segments may need an older version: it goes once they have gone.
-        unneeded = {name: low for name, low in lowest.items() if low > 0 and self._all_of(name, low, retained)}
-        self._window.expire(retained + 1, unneeded)
+        unneeded = {name: low for name, low in lowest.items() if low > 0 and self._all_of(name, low, expired)}
+        self._window.expire(expired + 1, unneeded)
         self._window.drop_unused(folder.name for folder in self._folders)
+
+    def _leave(self) -> None:
+        """Note what is not listed any more. After a restart that is taken to have happened just now: rather too long
+        than too short."""
+        if not self._ledger.rows:
+            return
+        gone = self._ledger.rows[0].number - 1
+        if not self._left or gone > self._left[-1][0]:
+            self._left.append((gone, self.clock.now() + self._keep))
+
+    def _expired(self) -> int:
+        """The highest number that nobody may ask for any more."""
+        now, expired = self.clock.now(), (self._window.oldest() or 0) - 1
+        while self._left and self._left[0][1] <= now:
+            expired = max(expired, self._left.popleft()[0])
+        return expired
 
     def _write_playlists(self) -> None:
         for name, timeline in self._timelines.items():
@@ -488,7 +513,7 @@ class Packager:
         self._ledger.slide(first)
         self._timelines = {name: timeline.slide(first) for name, timeline in self._timelines.items()}
 
-    def _all_of(self, name: str, version: int, retained: int) -> bool:
+    def _all_of(self, name: str, version: int, expired: int) -> bool:
         """Whether the first listed segments have had the version for as long as anything is retained."""
         segments = [s for s in self._timelines[name].segments if s.init is not None]
         changed_at = next((s.number for s in segments if s.init == version), None)
@@ -497,7 +522,7 @@ class Packager:
             known[version] = min(changed_at, known.get(version, changed_at))
         for old in [v for v in known if v < version]:
             del known[old]
-        return known.get(version, retained + 1) <= retained
+        return known.get(version, expired + 2) <= expired + 1
 
     # ---- what is told ----------------------------------------------------------------------------------------------
 
@@ -558,6 +583,7 @@ class Packager:
             "segment_seconds": to_seconds(self.segment_ticks),
             "listed": len(ledger.rows),
             "listed_limit": self._listed,
+            "retained_seconds": to_seconds(self._keep),
             "discontinuity_sequence": ledger.dsn,
             "number_offset": ledger.offset,
             "mixed_parameters": self._book.mixed,

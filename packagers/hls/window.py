@@ -104,6 +104,10 @@ class Window:
         """The highest segment number of all tracks."""
         return max((max(numbers) for numbers in self._segments.values() if numbers), default=None)
 
+    def oldest(self) -> int | None:
+        """The lowest segment number of all tracks."""
+        return min((min(numbers) for numbers in self._segments.values() if numbers), default=None)
+
     def newest_init(self, track: str) -> int | None:
         """The highest version of an initialization section of a track."""
         return max(self._inits.get(track, {}), default=None)

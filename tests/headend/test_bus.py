@@ -38,6 +38,9 @@ def answer(request: dict[str, Any]) -> Any:
             return request
         case "refuse":
             raise Refusal(409, "Conflict", "the schedule has changed since version 3")
+        case "explain":
+            errors = [{"pointer": "/items/0/source", "detail": "rtmp://user:secret@host/live is not there"}]
+            raise Refusal(422, "Invalid", "one thing is wrong", errors=errors)
         case "fail":
             raise OSError("cannot open rtsp://user:secret@camera/1")
         case "unspeakable":
@@ -59,6 +62,9 @@ async def test_requests_and_replies(make: Make) -> None:
         "title": "Conflict",
         "detail": "the schedule has changed since version 3",
     }
+    explained = (await client.ask("channel-one", {"do": "explain"}))["problem"]
+    assert explained["errors"][0]["pointer"] == "/items/0/source"
+    assert "secret" not in json.dumps(explained)
     for what in ("fail", "unspeakable"):
         failed = client.request("channel-one", {"do": what})
         assert failed["problem"]["status"] == 500

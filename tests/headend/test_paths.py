@@ -27,7 +27,16 @@ def test_make_and_clear_leave_what_is_not_ours(run: Path, tmp_path: Path) -> Non
     paths.make()
     paths.make()
     assert run.stat().st_mode & 0o777 == 0o700
-    for path in (paths.ring("one", "v"), paths.clock, paths.heartbeat("x"), paths.worker("x"), paths.config):
+    found, half = run / "capability.json", run / ".supervisor.json.4711"
+    for path in (
+        paths.ring("one", "v"),
+        paths.clock,
+        paths.heartbeat("x"),
+        paths.worker("x"),
+        paths.config,
+        found,
+        half,
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     (run / "mine.txt").write_text("the operator's")

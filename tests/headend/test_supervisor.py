@@ -136,6 +136,36 @@ def test_a_successor_with_another_configuration_replaces_what_changed(head_end: 
     assert head_end.records()["clock"].pid == before["clock"].pid
 
 
+def test_a_full_run_directory_hinders_neither_adoption_nor_the_configuration_on_air(
+    head_end: Any, eventually: Eventually
+) -> None:
+    """That nothing can be written is played by a directory in the place of each draft."""
+    first = head_end.start()
+    eventually(head_end.running)
+    frozen = (head_end.run / "config.json").read_bytes()
+    (head_end.run / f".config.json.{first.pid}").mkdir()
+    text = head_end.config.read_text()
+    head_end.config.write_text(text + "log: {level: debug}\n")
+    first.send_signal(signal.SIGHUP)
+    eventually(lambda: "the configuration on air stays" in head_end.log())
+    assert "make room in the run directory" in head_end.log()
+    assert (head_end.run / "config.json").read_bytes() == frozen
+    assert first.poll() is None
+    assert head_end.running()
+
+    head_end.config.write_text(text)
+    before = {name: record.pid for name, record in head_end.records().items()}
+    first.kill()
+    first.wait()
+    # What the successor would write is there already.
+    (head_end.run / "config.json").chmod(0o400)
+    inode = (head_end.run / "config.json").stat().st_ino
+    second = head_end.start()
+    eventually(lambda: head_end.running(second))
+    assert {name: record.pid for name, record in head_end.records().items()} == before
+    assert (head_end.run / "config.json").stat().st_ino == inode
+
+
 def test_a_port_in_use_is_refused_in_a_sentence(head_end: Any) -> None:
     port = int(head_end.config.read_text().split("port: ")[1].split("}")[0])
     with socket.create_server(("127.0.0.1", port)):

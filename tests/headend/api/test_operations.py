@@ -101,6 +101,7 @@ async def test_take_and_release_reach_the_channel(head: Any) -> None:
     [
         ({"sauce": "studio", "source": "studio"}, "/sauce"),
         ({}, "/source"),
+        ([], ""),
         ({"source": ""}, "/source"),
         ({"source": 5}, "/source"),
         ({"source": "studio", "at": "20:00"}, "/at"),

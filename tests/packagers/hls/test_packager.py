@@ -105,7 +105,11 @@ class Studio:
         self.letter = b"A"
         self.generation = 1
         self.key_next = False
-        self.retained = 2
+        self.retains = True
+        """Whether what has left the playlist must still be there."""
+        self.longest: dict[str, float] = {}
+        self.left: dict[tuple[str, int], int] = {}
+        self.restarted = 0
         self.events: list[Event] = []
         self.listed: dict[str, dict[int, tuple[Any, ...]]] = {}
         self.newest: dict[str, tuple[int, int]] = {}
@@ -125,7 +129,8 @@ class Studio:
 
     def restart(self) -> None:
         """As after kill -9: nothing closed, a new packager, the ring read again."""
-        recent = self.clock.now() - 10 * S
+        self.restarted = self.clock.now()
+        recent = self.restarted - 10 * S
         for name, reader in self.readers.items():
             reader.queue = deque(u for u in self.history[name] if u.pts >= recent)
         self.packager = self.open()
@@ -208,10 +213,18 @@ class Studio:
                 if at is not None:
                     assert abs((segment.program_date_time - at).total_seconds()) < 0.003
                 at = segment.program_date_time + (to_datetime(int(segment.duration * S)) - to_datetime(0))
+            longest = max(self.longest.get(track, 0.0), sum(segment.duration for segment in made.segments))
+            self.longest[track] = longest
+            now = self.clock.now()
             for number, row in known.items():
-                # what has just left is still there.
-                if not row[4] and first - self.retained <= number < first:
-                    assert (self.folder / "w" / track / row[0]).exists()
+                if row[4] or number >= first:
+                    continue
+                # What has left stays for its own duration and that of the longest playlist (RFC 8216, 6.2.2), and
+                # is gone soon after; a packager that was killed begins to count anew.
+                left = self.left.setdefault((track, number), now)
+                there = (self.folder / "w" / track / row[0]).exists()
+                assert there or now - left > (row[1] + longest - 0.1) * S or not self.retains
+                assert not there or now - max(left, self.restarted) < self.packager.state()["retained_seconds"] * S + T
         assert all(len(flags) == 1 for flags in breaks.values()), "discontinuities differ between renditions"
 
     def gaps(self, track: str = "v") -> list[int]:
@@ -433,7 +446,9 @@ def test_changed_parameters_are_a_discontinuity_everywhere_and_a_new_map(studio:
         assert studio.playlist(track).discontinuity_sequence == 1
     assert studio.playlist("v").segments[-1].init_section.uri == "init-1.mp4"
     assert (studio.folder / "w" / "v" / "init-1.mp4").read_bytes() == b"h264B"
-    # The old one went once nothing referred to it any more.
+    # The old one goes when the last segment that needs it may be forgotten, and not before.
+    assert (studio.folder / "w" / "v" / "init-0.mp4").exists()
+    studio.play(22)
     assert not (studio.folder / "w" / "v" / "init-0.mp4").exists()
     assert (studio.folder / "w" / "zho" / "init-0.mp4").exists()
 
@@ -655,7 +670,7 @@ def test_full_memory_shrinks_the_window_and_the_channel_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     studio = Studio(tmp_path, window_seconds=60)
-    studio.retained = 0  # what is no longer listed goes first
+    studio.retains = False  # what is no longer listed goes first
     real = Window._write
 
     def write(self: Window, path: Path, data: bytes) -> None:
@@ -675,6 +690,7 @@ def test_full_memory_shrinks_the_window_and_the_channel_goes_on(
 
 def test_no_memory_at_all_is_gaps_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studio = Studio(tmp_path)
+    studio.retains = False
     studio.play(9)
 
     def full(self: Window, path: Path, data: bytes) -> None:
@@ -701,6 +717,8 @@ def test_a_full_data_disk_does_not_stop_it_and_a_restart_repeats_nothing(studio:
     )  # type: ignore[method-assign,func-returns-value]
     studio.play(10)
     assert "stays on air" in studio.packager.state()["message"]
+    # Said once, not with each segment.
+    assert len([event for event in studio.events if event.kind == "trouble" and "journal" in event.message]) == 1
     studio.restart()
     studio.play(6)
     assert studio.gaps() == []
