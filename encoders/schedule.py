@@ -173,8 +173,11 @@ class Schedule:
     def ended(self, planned: Planned, ticks: int) -> Schedule:
         """The same schedule, one appearance having ended at ``ticks``: what follows on moves up."""
         if self.repeat == "loop":
-            early = (planned.end or ticks) - ticks
-            return self._but(epoch=self.epoch - early)
+            epoch = self.epoch - ((planned.end or ticks) - ticks)
+            if epoch < 0 and (turn := sum(self.length(item) or 0 for item in self.items)):
+                # The same rotation, begun some turns later: house time has no instants before the Unix epoch.
+                epoch %= turn
+            return self._but(epoch=epoch)
         return self._but(over={**self._recent(self.over, ticks), planned.key: ticks})
 
     def brought_forward(self, planned: Planned, ticks: int) -> Schedule:

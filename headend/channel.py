@@ -237,6 +237,9 @@ class Channel:
         # Local times in a schedule sent by the API are those of the channel.
         row.setdefault("zone", self._config.zone)
         schedule = self._rundown.lengths(Schedule.from_json(row))
+        if schedule.repeat == "loop" and "epoch" not in row:
+            # A rotation that does not say when it began begins now.
+            schedule = replace(schedule, epoch=self._format.ticks_of(self._format.slot_at(self._clock.now())))
         self._refuse(validate(schedule, self._clock.now(), self._source_names))
         self._playout.load(schedule, request.get("version"))
         self._rundown.measure(item.source for item in schedule.items)

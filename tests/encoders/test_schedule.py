@@ -319,3 +319,19 @@ def test_an_unusable_schedule_is_refused() -> None:
         Schedule((item("a", 0, 10), item("a", seconds=0), Item("b", "", priority=100)), zone="Mars/Olympus")
     pointers = [problem.pointer for problem in caught.value.problems]
     assert pointers == ["/zone", "/items/1/id", "/items/1/duration", "/items/2/source", "/items/2/priority"]
+
+
+def test_a_loop_without_epoch_that_is_cut_short_can_be_kept_and_read_back() -> None:
+    ten = 10 * 27_000_000
+    loop = Schedule((Item("a", "/a.mp4", duration=ten), Item("b", "/b.mp4", duration=ten)), repeat="loop")
+    now = 1_800_000_000 * 27_000_000
+    planned = loop.at(now)
+    assert planned is not None
+    cut = now + 4 * 27_000_000
+    shorter = loop.ended(planned, cut)
+    following = shorter.at(cut)
+    assert following is not None
+    assert (following.item.id, following.start) == ("b" if planned.item.id == "a" else "a", cut)
+    again = Schedule.from_json(shorter.to_json())
+    assert again.epoch == shorter.epoch
+    assert again.at(cut) == following
