@@ -41,7 +41,6 @@ SEGMENT = 2
 CONFIG = """
 http: {{host: 127.0.0.1, port: {port}}}
 data: {folder}/data
-run: {folder}/run
 channels:
   - id: strict
     name: 严
